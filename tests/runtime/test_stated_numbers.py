@@ -29,7 +29,7 @@ from gatehouse.features.secrets.models import (
     TEXT_BYTES_MAX,
     TTL_S_DEFAULT,
 )
-from gatehouse.features.usage.models import RETENTION_S
+from gatehouse.features.usage.retention import RETENTION_S
 from gatehouse.features.usage.schemas import KEYS_RANGE_S_DEFAULT, KEYS_RANGE_S_MAX
 from gatehouse.features.verification.schemas import HEADERS_CHARS_MAX
 from gatehouse.platform.settings import Settings

@@ -17,11 +17,6 @@ FORMAT = b"x-gh-format"
 REFUSAL = b"x-gh-refusal"
 #: The request and its key, for the Core and for the access log.
 REQUEST_ID, KEY_ID = b"gatehouse-request-id", b"gatehouse-key-id"
-#: Maximum number of header fields of a request, and of bytes of their names and values. Envoy
-#: accepts more, so that its own headers and those of a check have room.
-FIELDS_MAX, BYTES_MAX = 100, 61_440
-#: Names and beginnings of names of headers that Envoy adds, or sets for a check.
-NOT_COUNTED = (INTERNAL, b"x-envoy-", b"x-forwarded-proto", b"content-length")
 REQUEST_HEADERS = (
     *(PEER, CHARGE, CLUSTER, PATH, CLASS, RELAY, FORMAT, REFUSAL),
     *(REQUEST_ID, KEY_ID),

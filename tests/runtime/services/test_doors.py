@@ -9,7 +9,7 @@ import h2.config
 import h2.connection
 import h2.events
 import pytest
-from gatehouse.platform.proxy_headers import BYTES_MAX, FIELDS_MAX
+from gatehouse.platform.header_limits import BYTES_MAX, FIELDS_MAX
 from gatehouse.services.gateway.check import TARGET_BYTES_MAX
 
 from tests.runtime.features.secrets.conftest import aws

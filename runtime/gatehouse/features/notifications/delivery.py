@@ -1,4 +1,10 @@
-"""Delivers notifications to webhooks, e-mail addresses and the topic."""
+"""Delivers notifications to webhooks, e-mail addresses and the topic. Rows of the audit trail
+become deliveries, which are retried until they succeed or are dead.
+
+Deliveries are derived from committed audit rows, so a rolled-back change causes no notification.
+Notifications are delivered at least once. `webhook-id` is the same for all attempts, so that
+receivers can detect duplicates.
+"""
 
 import asyncio
 import json
@@ -53,10 +59,6 @@ LEASE_S = 60.0
 #: Seconds for which delivered and dead deliveries are kept.
 KEEP_S = 30 * 86_400
 
-#: Reminders are sent this number of days before a key expires, if the lifetime of the key is at
-#: least twice as long.
-REMINDER_DAYS = (1, 7, 30)
-
 
 def origin_and_target(url: str) -> tuple[BaseUrl, str]:
     """Origin, and path with query. Raises ValueError with the rest of a sentence."""
@@ -100,29 +102,6 @@ class NotificationDispatcher:
             pepper,
             settings.webhook_networks,
         )
-
-    async def report_credits(self) -> int:
-        """Record customers whose shared credits are used up. Returns their number. Raises
-        Unavailable.
-        """
-        total = 0
-        while found := await self.repository.report_credits(now=self.clock.now()):
-            total += found
-        return total
-
-    async def remind(self) -> int:
-        """Record reminders for keys that expire soon and return their number. Raises Unavailable.
-
-        Shorter periods come first, so that a key with a one-day reminder does not get a seven-day
-        reminder as well.
-        """
-        count = 0
-        for position, days in enumerate(REMINDER_DAYS):
-            while sent := await self.repository.remind(
-                now=self.clock.now(), days=days, covered=REMINDER_DAYS[: position + 1]
-            ):
-                count += sent
-        return count
 
     async def prune(self) -> int:
         """Delete deliveries that ended more than KEEP_S ago. Raises Unavailable."""

@@ -1,10 +1,4 @@
-"""Manages webhooks and sends notifications. Rows of the audit trail become deliveries, which are
-retried until they succeed or are dead.
-
-Deliveries are derived from committed audit rows, so a rolled-back change causes no notification.
-Notifications are delivered at least once. `webhook-id` is the same for all attempts, so that
-receivers can detect duplicates.
-"""
+"""Manages webhooks."""
 
 import secrets
 from collections.abc import Callable, Iterable

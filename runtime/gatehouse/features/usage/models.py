@@ -7,7 +7,6 @@ import msgspec
 Width = Literal["minute", "hour", "day"]
 #: Widths of the stored buckets in seconds, and their retention in seconds.
 WIDTHS_S: dict[Width, int] = {"minute": 60, "hour": 3600, "day": 86_400}
-RETENTION_S = {60: 2 * 86_400, 3600: 90 * 86_400, 86_400: 3 * 366 * 86_400}
 
 
 class UsageRow(msgspec.Struct, frozen=True, gc=False):

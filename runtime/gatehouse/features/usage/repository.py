@@ -10,7 +10,8 @@ from msgspec.structs import astuple, replace
 from gatehouse.core.clock import rfc3339, to_datetime
 from gatehouse.core.keys import KeyState, RateLimit
 from gatehouse.core.verification import AGENT, Code
-from gatehouse.features.usage.models import RETENTION_S, RecordedRequest, UsageBatch
+from gatehouse.features.usage.models import RecordedRequest, UsageBatch
+from gatehouse.features.usage.retention import RETENTION_S
 from gatehouse.features.usage.schemas import (
     TIMES_MAX,
     CheckTotal,

@@ -7,8 +7,9 @@ import msgspec
 
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.roles import KEY_READERS, READERS
-from gatehouse.features.usage.models import RETENTION_S, WIDTHS_S, RecordedRequest
+from gatehouse.features.usage.models import WIDTHS_S, RecordedRequest
 from gatehouse.features.usage.repository import POINTS_MAX, UsageRepository
+from gatehouse.features.usage.retention import RETENTION_S
 from gatehouse.features.usage.schemas import (
     BUCKETS_DEFAULT,
     BUCKETS_MAX,

@@ -14,6 +14,7 @@ from gatehouse.core.http.header_names import NOT_RETURNED, SET_IN_RESPONSES
 from gatehouse.platform import proxy_headers
 from gatehouse.platform.envoy import certificate, core_errors, core_filters, process
 from gatehouse.platform.envoy.configuration import Configuration, extension, typed
+from gatehouse.platform.header_limits import BYTES_MAX, FIELDS_MAX
 from gatehouse.platform.settings import Settings
 from gatehouse.platform.web import problems, responses
 
@@ -43,7 +44,7 @@ ALIVE_S = 20.0
 #: notices the end after this time.
 CLOSE_S = 5
 
-HEADERS_MAX, HEADERS_KB_MAX = 5 * proxy_headers.FIELDS_MAX, 2 * proxy_headers.BYTES_MAX >> 10
+HEADERS_MAX, HEADERS_KB_MAX = 5 * FIELDS_MAX, 2 * BYTES_MAX >> 10
 
 #: Methods whose requests usually have no body.
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")

@@ -18,9 +18,10 @@ from gatehouse.core.errors import BadRequest, GatehouseError, HeadersTooLarge
 from gatehouse.core.http.addresses import ClientAddresses
 from gatehouse.core.roles import Role
 from gatehouse.core.tokens.token import Pepper
+from gatehouse.platform.header_limits import BYTES_MAX, FIELDS_MAX, NOT_COUNTED
 from gatehouse.platform.metrics import StreamUse
 from gatehouse.platform.observability import Observer
-from gatehouse.platform.proxy_headers import BYTES_MAX, FIELDS_MAX, NOT_COUNTED, PEER
+from gatehouse.platform.proxy_headers import PEER
 from gatehouse.platform.tracing.context import RequestTrace, TraceParent, parent_of
 from gatehouse.platform.web import problems, request_ids, responses
 from gatehouse.platform.web.fields import Cursors

@@ -10,6 +10,7 @@ from gatehouse.features.audit.service import CheckpointArchive, Checkpointer
 from gatehouse.features.keys.changes_in_valkey import COMMIT_S, Announcements
 from gatehouse.features.keys.service import KeyService
 from gatehouse.features.notifications.delivery import NotificationDispatcher
+from gatehouse.features.notifications.reminders import remind, report_credits
 from gatehouse.features.secrets.backend import Backend
 from gatehouse.features.secrets.repository import SecretEventRepository
 from gatehouse.features.secrets.worker import INTERVAL_S as SECRETS_INTERVAL_S
@@ -95,8 +96,10 @@ def notification_jobs(
     dispatcher = NotificationDispatcher.of(settings, pool, clock, pepper)
     return [
         PeriodicJob("notifications", NOTIFICATION_INTERVAL_S, dispatcher.run_once),
-        PeriodicJob("reminders", REMIND_INTERVAL_S, dispatcher.remind),
-        PeriodicJob("credits", CREDITS_INTERVAL_S, dispatcher.report_credits),
+        PeriodicJob("reminders", REMIND_INTERVAL_S, lambda: remind(dispatcher.repository, clock)),
+        PeriodicJob(
+            "credits", CREDITS_INTERVAL_S, lambda: report_credits(dispatcher.repository, clock)
+        ),
         PeriodicJob("deliveries", PRUNE_INTERVAL_S, dispatcher.prune),
     ]
 

@@ -81,7 +81,7 @@ from gatehouse.services.gateway.check import check
 from gatehouse.services.gateway.clusters import ClusterFile, OwnServer
 from gatehouse.services.gateway.completions import Completions
 from gatehouse.services.gateway.decide import Decide, decide_by
-from gatehouse.services.gateway.instances import InstanceStates
+from gatehouse.services.gateway.instance_states import InstanceStates
 from gatehouse.services.gateway.local_server import listen
 from gatehouse.services.gateway.relay import STREAM_CHECK_S, Relay
 from gatehouse.services.gateway.request import Dependencies

@@ -22,6 +22,7 @@ from gatehouse.features.notifications.delivery import (
     SnsTopic,
 )
 from gatehouse.features.notifications.models import webhook_signature
+from gatehouse.features.notifications.reminders import remind, report_credits
 from gatehouse.features.notifications.repository import NotificationRepository
 from gatehouse.features.verification.repository import CreditRepository
 from gatehouse.platform.resolver import SystemResolver
@@ -65,6 +66,9 @@ class Setup:
     repository: NotificationRepository
     clock: ManualClock
     receiver: Receiver
+
+    async def remind(self) -> int:
+        return await remind(self.repository, self.clock)
 
     def dispatcher(
         self,
@@ -424,7 +428,7 @@ async def test_expiry_is_announced_30_7_and_1_days_before(setup: Setup) -> None:
     expected = []
     for days in (0, 61, 1, 22, 1, 3, 1):
         setup.clock.advance(days * 86_400)
-        expected.append([await dispatcher.remind(), await dispatcher.remind()])
+        expected.append([await setup.remind(), await setup.remind()])
     assert expected == [[0, 0], [1, 0], [0, 0], [1, 0], [0, 0], [0, 0], [1, 0]]
     await dispatcher.run_once()
     reminders = [json.loads(body)["data"] for _, _, body in setup.receiver.entries]
@@ -443,19 +447,18 @@ async def test_expiries_of_many_keys_are_announced_at_once(
     for _ in range(5):
         await setup.console.create(ttl_s=90 * 86_400)
     setup.advance_days(89.5)
-    assert await setup.dispatcher().remind() == 5
+    assert await setup.remind() == 5
 
 
 async def test_changed_expiry_is_announced_again(setup: Setup) -> None:
     setup.console.sql("DELETE FROM api_key")
     key_id = await setup.console.create_id(ttl_s=90 * 86_400)
     setup.advance_days(89.5)
-    dispatcher = setup.dispatcher()
-    assert (await dispatcher.remind(), await dispatcher.remind()) == (1, 0)
+    assert (await setup.remind(), await setup.remind()) == (1, 0)
     setup.console.sql(
         f"UPDATE api_key SET expires_at = expires_at + interval '10 hours' WHERE id = '{key_id}'"  # noqa: S608
     )
-    assert (await dispatcher.remind(), await dispatcher.remind()) == (1, 0)
+    assert (await setup.remind(), await setup.remind()) == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -468,7 +471,7 @@ async def test_expiry_of_a_short_lived_or_not_usable_key_is_not_announced(
     await setup.console.create(ttl_s=int(ttl * 86_400))
     setup.console.sql(f"UPDATE api_key SET state = '{state}'")  # noqa: S608
     setup.advance_days(days)
-    assert await setup.dispatcher().remind() == 0
+    assert await setup.remind() == 0
 
 
 @pytest.mark.bound("notifications.delivery:_AWS_TIMEOUT_S")
@@ -572,14 +575,13 @@ async def test_used_up_credits_are_reported_once_between_refills(setup: Setup) -
     for id in ("used-up", "off"):
         assert await store.spend([f"@{id}"], 3) is not None
     await setup.client.post("/v1/customers/off/disable", json={})
-    dispatcher = setup.dispatcher()
-    assert [await dispatcher.report_credits() for _ in range(2)] == [1, 0]
+    assert [await report_credits(setup.repository, setup.clock) for _ in range(2)] == [1, 0]
     assert await setup.deliver() == 1
     data = json.loads(setup.receiver.entries[-1][2])["data"]
     assert data["customer_id"] == "used-up"
     setup.console.sql("UPDATE key_credit SET refilled_at = refilled_at - interval '40 days'")
     assert await store.spend(["@used-up"], 3) is not None  # after the refill that was due
-    assert await dispatcher.report_credits() == 1
+    assert await report_credits(setup.repository, setup.clock) == 1
 
 
 @pytest.mark.parametrize("contact_only", [False, True])
@@ -654,5 +656,4 @@ async def test_end_of_a_grace_period_is_announced_if_the_key_is_in_use(setup: Se
     columns = "(key_id, last_used_at)"
     setup.console.sql(f"INSERT INTO key_activity {columns} VALUES ('{old}', now())")  # noqa: S608
     setup.advance_days(2.5)
-    dispatcher = setup.dispatcher()
-    assert (await dispatcher.remind(), await dispatcher.remind()) == (1, 0)
+    assert (await setup.remind(), await setup.remind()) == (1, 0)

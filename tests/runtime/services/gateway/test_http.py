@@ -8,7 +8,7 @@ import secrets
 from typing import Any
 
 import pytest
-from gatehouse.platform.proxy_headers import FIELDS_MAX
+from gatehouse.platform.header_limits import FIELDS_MAX
 from gatehouse.platform.tracing.context import trace_id_of
 
 from tests.runtime.waiting import PAUSE_S
