@@ -18,7 +18,7 @@ _ANY_IMAGE = "sha256:" + "1" * 64
 
 
 def create_registry(stack: Stack, confirm: Callable[[], bool]) -> None:
-    """Create the registry, its key, the roles and the hosted zone, unless the registry exists.
+    """Create the registry, the KMS keys, the roles and the hosted zone, unless the registry exists.
     Raises CommandFailed, ValueError and ClientError.
     """
     ecr = stack.client("ecr")
@@ -28,7 +28,7 @@ def create_registry(stack: Stack, confirm: Callable[[], bool]) -> None:
     except ecr.exceptions.RepositoryNotFoundException:
         if error := missing_stack(stack):
             raise ValueError(error) from None
-    step("creating the registry, its KMS key, the roles and the hosted zone")
+    step("creating the registry, the KMS keys, the roles and the hosted zone")
     if not confirm():
         raise CommandFailed("not confirmed; nothing was changed")
     options = [word for target in TARGETS for word in ("--target", target)]

@@ -152,11 +152,11 @@ def _gateway_filters(stack: Stack) -> Iterator[LogFilter]:
     yield LogFilter(
         "keys-rejected",
         "The gateway denies an unusual number of requests because of their API keys. Possible "
-        "causes: guessing, a leaked key or a misconfigured client. Find the addresses in the log "
-        "group of the gateway.",
+        "causes: guessing, a leaked key or a misconfigured client. Find the addresses in the "
+        "access log of the load balancer.",
         "rejected-keys",
         "gateway",
-        f"{{ {_codes('NOT_FOUND', 'FORBIDDEN', 'EXPIRED', 'DISABLED')} }}",
+        f"{{ {_codes('NOT_FOUND', 'REVOKED', 'FORBIDDEN', 'EXPIRED', 'DISABLED')} }}",
         threshold=stack.settings.monitoring.denied_requests_alarm_threshold,
     )
     yield LogFilter(
@@ -188,7 +188,7 @@ def _sharing_filters(stack: Stack) -> Iterator[LogFilter]:
         "links-denied",
         "The sharing service denies an unusual number of attempts to use links or submission "
         "links. Possible causes: guessing, or a client that retries links that no longer work. "
-        "Find the addresses in the log group of the service.",
+        "Find the addresses in the access log of the load balancer.",
         "links",
         "sharing",
         f'{{ ($.service = "sharing") && ({_codes("link_not_found", "too_many_denied")}) }}',
@@ -198,7 +198,7 @@ def _sharing_filters(stack: Stack) -> Iterator[LogFilter]:
         "links-locked",
         "Someone who has a link is guessing the passphrase of the link. After 5 incorrect "
         "passphrases from one network, or 20 in total, further attempts are denied for up to ten "
-        "minutes. Find the link in the log group of the service.",
+        "minutes. Find the link in the audit trail.",
         "links",
         "sharing",
         f'{{ ($.service = "sharing") && {_codes("too_many_attempts")} }}',

@@ -133,7 +133,7 @@ def _web_acl_alarm(stack: Stack) -> Alarm:
     return Alarm(
         "requests-blocked",
         "The web ACL blocks an unusual number of requests. Possible causes: an attack, or a rule "
-        "that blocks requests of your clients. Check the sampled requests of the web ACL.",
+        "that blocks requests of your clients. Check the log of the web ACL.",
         "blocked-requests",
         Metric("AWS/WAFV2", "BlockedRequests", web_acl),
         above(stack.settings.monitoring.denied_requests_alarm_threshold),

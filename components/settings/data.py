@@ -96,7 +96,7 @@ class DatabaseSettings(Section):
     storage_gib: Annotated[int, integer(20, 65536, "GiB")]
     """Initial size of the gp3 storage in GiB. RDS cannot reduce the storage."""
     storage_max_gib: Annotated[int, integer(20, 65536, "GiB")]
-    """Maximum size for storage autoscaling in GiB. An alarm is raised when less than 10 percent of
+    """Maximum size for storage autoscaling in GiB. An alarm is raised when less than 5 percent of
     storage_gib is free."""
     multi_az: Annotated[Flag, prod_requires(True)] = by_environment(False, True, True)
     """Runs a standby in another Availability Zone, with automatic failover (Multi-AZ)."""

@@ -16,8 +16,8 @@ ROLE_MARK = "role:"
 
 class Role(StrEnum):
     OWNER = "owner"  # can do everything, including managing keys that can manage keys
-    OPERATOR = "operator"  # manages keys, Cores and webhooks
-    ISSUER = "issuer"  # creates and reads keys
+    OPERATOR = "operator"  # manages keys, customers, secrets, Cores and webhooks
+    ISSUER = "issuer"  # creates keys; reads keys, customers and usage
     AUDITOR = "auditor"  # reads everything, changes nothing
     # a program that creates keys and customers, and manages those that it created
     SERVICE = "service"
