@@ -155,7 +155,7 @@ def rotation(rotation: Resource) -> bool:
 
 @Row(
     "ECS-09",
-    "all alarms have data, actions and the state OK",
+    "no alarm is raised, or has been without data for a day",
     _STACK,
     "See the alarms in CloudWatch",
 )
@@ -167,6 +167,18 @@ def alarms(resource: Resource) -> bool:
     )
     alarms = [*response.get("MetricAlarms", ()), *response.get("CompositeAlarms", ())]
     return bool(alarms) and all(map(_is_quiet, alarms))
+
+
+@Row(
+    "ECS-09",
+    "the alarm in the second region is not raised",
+    "aws:cloudwatch/metricAlarm:MetricAlarm",
+    "See the alarm in CloudWatch, and docs/runbooks/heartbeat.md",
+    lambda alarm: alarm.outputs.get("region", alarm.stack.region) != alarm.stack.region,
+)
+def heartbeat(alarm: Resource) -> bool:
+    response = alarm.call("cloudwatch.describe_alarms", AlarmNames=[alarm.outputs["name"]])
+    return all(map(_is_quiet, response["MetricAlarms"])) and bool(response["MetricAlarms"])
 
 
 def _is_quiet(alarm: Mapping[str, Any]) -> bool:

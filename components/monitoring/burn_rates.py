@@ -52,7 +52,7 @@ SLOW_BURN, ROLLBACK_BURN_RATE = "3d", "5m"
 PAGING_BURN_RATES = {"errors": None, "latency": "gateway"}
 """Objectives whose burn rates page, for one service only or for all (None)."""
 
-ERRORS_ACTION = "Check the dashboard for a deployment, and the log group of the service."
+ERRORS_ACTION = "Check the dashboard for a deployment, and the logs of the service."
 GATEWAY_DOWN = "gateway-down"
 
 

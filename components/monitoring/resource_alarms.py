@@ -73,8 +73,8 @@ def _notice_alarms(names: Naming) -> Iterator[Alarm]:
 
     yield Alarm(
         "database-notice",
-        "RDS reports low storage, a failure, maintenance or a change of the database. Read the "
-        "message with `aws rds describe-events --duration 60`.",
+        "RDS reports low storage, a failure, maintenance, a change or the deletion of the "
+        "database. Read the message with `aws rds describe-events --duration 60`.",
         "database",
         notices("database"),
     )

@@ -65,7 +65,7 @@ def _task_alarms(
     yield Alarm(
         f"{service}-unhealthy",
         f"A task of the {service} service does not respond to its health check, and ECS replaces "
-        "it. Check the log group of the service.",
+        "it. Check the logs of the service.",
         "errors",
         Expression(
             "MAX([FILL(blue, 0), FILL(green, 0)])",
@@ -78,7 +78,7 @@ def _task_alarms(
     yield Alarm(
         f"{service}-restarts",
         f"Workers of the {service} service are killed and replaced. A release probably crashes, or "
-        "the memory of a task is too small. Check the log group of the service for `worker "
+        "the memory of a task is too small. Check the logs of the service for `worker "
         "restarted`.",
         "errors",
         service_metric(service, "WorkerRestarts", names),

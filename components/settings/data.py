@@ -200,7 +200,8 @@ class BucketsSettings(Section):
         False, False, True
     )
     """Replicates every object in the data bucket to second_region within 15 minutes (S3 Replication
-    Time Control). Doubles the storage cost and adds 0.035 USD per replicated GB."""
+    Time Control). Adds the storage of a second copy (S3 Standard-IA), and 0.035 USD per replicated
+    GB."""
 
 
 class BackupSettings(Section):

@@ -65,11 +65,13 @@ class Settings(Section):
     account: Annotated[str, ACCOUNT_ID]
     """AWS account ID. The provider rejects credentials for any other account."""
     region: Annotated[str, aws_region("eu-west-1")]
-    """AWS region for every resource except the copies in second_region."""
+    """AWS region of the resources, except for those in second_region, of CloudFront (us-east-1) and
+    of the Slack channel (us-east-2)."""
     second_region: Annotated[str, aws_region("eu-central-1")]
-    """AWS region for replicas of buckets and secrets and copies of backups. Set second_region and
-    one of buckets.cross_region_replication, backup.cross_region_copy and recovery.stack before the
-    first deployment, because the backup KMS key depends on them. The others can be set later."""
+    """AWS region for replicas of buckets and secrets, copies of backups and the heartbeat. Set
+    second_region and one of buckets.cross_region_replication, backup.cross_region_copy and
+    recovery.stack before the first deployment, because the backup KMS key depends on them. The
+    others can be set later."""
     maintenance_day: Annotated[str, choice(*DAYS_OF_WEEK)] = by_environment("mon", "tue", "wed")
     """Day on which RDS and ElastiCache apply updates, from 03:30 to 04:30 UTC. Unless AWS releases
     an update between the windows of staging and prod, it reaches staging a day earlier."""

@@ -56,7 +56,7 @@ class MonitoringSettings(Section):
         tuple[str, ...], EMAILS, Production("at least one e-mail address, to receive alarms", bool)
     ] = ()
     """E-mail addresses that receive pages and tickets. Each recipient must confirm two
-    subscriptions."""
+    subscriptions, with `heartbeat` three."""
     slack_channel: Annotated[
         str | None,
         optional(
@@ -108,8 +108,8 @@ class MonitoringSettings(Section):
 
     heartbeat: Flag = by_environment(False, False, True)
     """Creates an alarm in `second_region`, which pages if the synthetic probe has not reported to
-    it in eight of ten minutes that everything is up: the region, or the way of its pages, is
-    lost. Confirm the subscriptions of its topic."""
+    it in eight of ten minutes that everything is up: the region is lost, or there
+    is an outage whose pages nobody received or acted on. Confirm the subscriptions of its topic."""
 
     @property
     def creates_alarms(self) -> bool:

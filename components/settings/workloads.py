@@ -156,8 +156,8 @@ class TelemetrySettings(Section):
     insights: Annotated[str, choice("disabled", "enhanced")] = by_profile(
         "enhanced", small="disabled"
     )
-    """Container Insights of the ECS cluster. `disabled` omits the alarms on missing tasks, and the
-    deployments on the dashboard."""
+    """Container Insights of the ECS cluster. `disabled` omits the metrics of tasks and
+    containers, and the deployments on the dashboard."""
 
 
 class CoreSettings(ScalingSettings):

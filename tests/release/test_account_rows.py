@@ -133,6 +133,11 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]
         [alarm("OK"), alarm("INSUFFICIENT_DATA", NOW)],
         [alarm("INSUFFICIENT_DATA"), alarm("ALARM", NOW), {"DescribeAlarms": {}}],
     ),
+    "heartbeat": (
+        {"name": "gatehouse-test-heartbeat", "region": "eu-central-1"},
+        [alarm("OK")],
+        [alarm("ALARM", NOW), {"DescribeAlarms": {"MetricAlarms": []}}],
+    ),
     "subscription": (
         {"arn": ARN},
         [{"GetSubscriptionAttributes": {"Attributes": {"PendingConfirmation": "false"}}}],

@@ -112,6 +112,7 @@ STATED: dict[str, float | None] = {
     "text is longer than #": TEXT_BYTES_MAX,
     "Text ist länger als #": TEXT_BYTES_MAX,
     "At least #. Send the passphrase": PASSPHRASE_CHARS_MIN,
+    "or # after it, its client can repeat": CLAIM_S,
     "shown again for #": CLAIM_S,
     "For #, this browser can reload": CLAIM_S,
     "Bis # nach dem ersten Mal": CLAIM_S,

@@ -42,7 +42,7 @@ FAULTS = {
     "No addresses, network interfaces or capacity of Fargate": "tasks-not-started",
     "The storage of the database is full": "database-storage",
     "A KMS key is disabled": "key-disabled",
-    "The region is lost, or no page leaves it": "heartbeat",
+    "The region is lost, or has an outage whose pages do not leave it": "heartbeat",
 }
 """The alarm that notifies of each fault. Tests make the faults: `test_faults.py` of
 `tests/components/monitoring/` and of `tests/runtime/services/gateway/`, and `test_process.py`."""

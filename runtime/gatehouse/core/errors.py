@@ -168,7 +168,7 @@ class RateLimited(GatehouseError, temporary=True):
 
 
 class TooManyRequests(GatehouseError, temporary=True):
-    status, title = 429, "The client has too many requests or connections open"
+    status, title = 429, "The client has too many requests in progress"
 
 
 class UpgradeRequired(GatehouseError, temporary=False):

@@ -451,8 +451,8 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     public https:// URLs."""
 
     legacy_files: Annotated[tuple[str, ...], BeforeValidator(_parse_legacy_files)] = ()
-    """Files of an older deployment, as comma-separated s3://bucket/key, from which purged keys are
-    also removed."""
+    """Files of an older deployment, as comma-separated s3://bucket/key.json or file:/path.json,
+    from which purged keys are also removed."""
 
     oidc_issuer: Annotated[str, _ISSUER] = ""
     """OpenID Connect issuer for the console (`iss`), such as https://login.example.com."""

@@ -71,7 +71,7 @@ def register(app: typer.Typer) -> None:
     file, *others = own_parameters(export)
     audit.command()(with_options(export, [file, *_FILTERS, *others]))
     audit.command()(verify)
-    status = "Show the last checkpoint, and whether its signature and hash are valid."
+    status = "Show the last checkpoint and the public key. `audit verify` verifies them."
     operation = "GET /v1/audit-status"
     register_all(
         audit, Command(name="status", operation=operation, response=AuditStatus, help=status)

@@ -114,7 +114,8 @@ class Options:
         typer.Option(
             min=0,
             max=DRAIN_S_MAX,
-            help="Maximum time in seconds for requests in progress to complete after SIGTERM.",
+            help="Time in seconds after SIGTERM until the gateways close the WebSockets, and with "
+            "--dir the maximum time for requests in progress to complete.",
         ),
     ] = DRAIN_S_DEFAULT
 
@@ -130,7 +131,8 @@ def core(**arguments: Any) -> None:
     """Serve a directory through the gateway until SIGTERM or Ctrl-C, or register a service. The
     agent serves files only to the gateway. A service has to accept requests only from the gateway.
 
-    After SIGTERM, the agent drains the instance, completes the requests in progress and stops.
+    After SIGTERM, the agent drains the instance and stops. With --dir, it completes the requests in
+    progress first; a service with --url has to complete its own.
 
     GET /files lists the directory, and GET /files/<path> returns a file. Files and directories
     whose names begin with a dot, symbolic links, devices, FIFOs and sockets are not served.
@@ -196,7 +198,7 @@ def _check(options: Options) -> None:
         reject("--url and --url-file are mutually exclusive")
     if url:
         _check_url("--url", url)
-    elif url_file is None and options.bind not in LOOPBACK:
+    elif url_file is None and not options.ngrok and options.bind not in LOOPBACK:
         bind = f"--bind {options.bind}"
         reject(f"{bind} requires --url, the URL at which the gateway reaches this Core")
     if options.instance and not re.fullmatch(INSTANCE[0], options.instance):

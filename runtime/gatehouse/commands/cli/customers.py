@@ -241,8 +241,8 @@ def purge(
     yes: Annotated[bool, typer.Option("--yes", help="Confirm. A purge cannot be undone.")] = False,
     **settings: Any,
 ) -> Output:
-    """Erase all data of a deleted customer and of its keys. A purge cannot be undone. The same
-    command continues an interrupted purge.
+    """Erase all data of a deleted customer and of its keys, except for their IDs. A purge cannot be
+    undone. The same command continues an interrupted purge.
 
     Example: gatehouse customers purge acme --yes
     """

@@ -38,6 +38,14 @@ _LIMITS = [
 ]
 #: States of the items that an update can change.
 _CHANGEABLE = ("active", "disabled")
+#: Help of the arguments that are no IDs.
+_ARGUMENTS = {
+    "name": "Name of the Core.",
+    "plan": "Name of the plan.",
+    "limit_name": "Name of the limit.",
+    "feature": "Name of the feature.",
+    "destination": "ID of the webhook, `topic` or `email`.",
+}
 _EMPTY = Parameter(
     "empty",
     Parameter.KEYWORD_ONLY,
@@ -69,8 +77,8 @@ class Command:
     forms: options whose values have another form than their fields.
     query: a request that changes something has a query instead of a body.
     version: field of the response to GET with the version that the request changes.
-    resolve: the ID for an argument, such as a name. Exits with a usage error for text that can be a
-        token, because the argument is part of the URL.
+    resolve: the ID for an argument that can also be a name. Exits with a usage error for text that
+        can be a token, because the argument is part of the URL.
     items: an update changes one of them, or all that filters select.
     """
 
@@ -86,7 +94,7 @@ class Command:
     forms: dict[str, Form] | None = None
     version: str = ""
     query: bool = False
-    resolve: Callable[[ConsoleClient, str], str] = lambda _, text: identifier(text)
+    resolve: Callable[[ConsoleClient, str], str] | None = None
     items: Items | None = None
 
 
@@ -94,7 +102,7 @@ def register(app: typer.Typer, *commands: Command) -> None:
     """Adds the commands to a group."""
     for command in commands:
         names = re.findall(r"{(\w+)}", command.operation)
-        arguments = [_argument(name) for name in names]
+        arguments = [_argument(name, command) for name in names]
         omitted = _PAGE if _is_paged(command) else ()
         shape, forms = command.shape, command.forms
         options = parameters(shape, *omitted, forms=forms) if shape else []
@@ -113,8 +121,11 @@ def register(app: typer.Typer, *commands: Command) -> None:
         console_command(app, act, command.name, help=help, options=options, once=bool(command.once))
 
 
-def _argument(name: str) -> Parameter:
-    argument = typer.Argument(metavar=name.upper(), help=f"ID of the {name}.")
+def _argument(name: str, command: Command) -> Parameter:
+    id = "ID or name" if command.resolve else "ID"
+    argument = typer.Argument(
+        metavar=name.upper(), help=_ARGUMENTS.get(name, f"{id} of the {name}.")
+    )
     return Parameter(name, Parameter.KEYWORD_ONLY, annotation=Annotated[str, argument])
 
 
@@ -169,7 +180,8 @@ def _act(command: Command, names: list[str]) -> Callable[..., Output]:
         limit, everything = LIMIT, False
         if _is_paged(command):
             limit, everything = settings.pop("limit"), settings.pop("all")
-        texts = {name: command.resolve(client, settings.pop(name)) for name in names}
+        resolve = command.resolve or (lambda _, text: identifier(text))
+        texts = {name: resolve(client, settings.pop(name)) for name in names}
         path = template.format_map({name: quote(text, "") for name, text in texts.items()})
         fields = _fields_of(command, settings)
         if _is_paged(command):

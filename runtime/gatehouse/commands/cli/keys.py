@@ -215,9 +215,10 @@ def rotate(
     """Replace the token of a key and print the new token, which is shown only once. The old token
     works until the grace period ends.
 
-    With filters, each active key that matches is rotated, except for those of a rotation within the
-    last 24 hours, so that the same command continues an interrupted run. Each line has the
-    customer, the ID and the name of the new key, and its token or link.
+    With filters, each active key that matches is rotated, except for expired and rotated keys, and
+    for new keys of a rotation within the last 24 hours, so that the same command continues an
+    interrupted run. Each line has the customer, the ID and the name of the new key, and its token
+    or link.
 
     Example: gatehouse keys rotate 3fGh82kLmQ0a --grace 7d
 

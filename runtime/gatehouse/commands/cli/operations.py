@@ -511,7 +511,7 @@ _CORES = (
         shape=EndCore,
         query=True,
         help="Stop sending requests to a Core or to one of its instances. The gateways close the "
-        "WebSockets after 30 seconds. The agent completes the requests in progress and stops.",
+        "WebSockets after 30 seconds. The agent stops, with --dir after the requests in progress.",
         example="docs",
         done=_drained,
     ),

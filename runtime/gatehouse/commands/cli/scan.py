@@ -38,10 +38,14 @@ _REMEDIES = {
         "A bootstrap token cannot be revoked: rotate its secret in AWS Secrets Manager"
     ),
     Kind.SIGN_IN_CODE: (
-        "A sign-in code expires after one use or five minutes. To revoke it, "
-        "run `gatehouse sessions link`, which replaces it"
+        "A sign-in code expires after one use or five minutes, that of a link to the portal after "
+        "one use or up to a day. To revoke it, run `gatehouse sessions link` with the same "
+        "credential, or `gatehouse customers disable` for the portal"
     ),
-    Kind.SESSION: "To end a session, run `gatehouse sessions end`",
+    Kind.SESSION: (
+        "To end a session, run `gatehouse sessions end`, or `gatehouse customers disable` for one "
+        "of the portal"
+    ),
     Kind.CORE_SECRET: "To replace a Core secret, register the Core again",
     Kind.WEBHOOK_SECRET: "To replace a webhook secret, run `gatehouse webhooks rotate-secret`",
     Kind.LINK: "To revoke a secret link, run `gatehouse secrets revoke`",
@@ -69,7 +73,7 @@ def scan(
     program is run.
 
     Finds API keys of any prefix and environment, bootstrap tokens, sign-in codes, session cookies,
-    secret links, and the secrets of Cores, webhooks and signatures.
+    secret links, and the secrets of Cores and webhooks.
 
     Prints FILE:LINE and the token without its secret. Exit codes: 0 no tokens, 1 tokens found, 2 a
     file cannot be read.

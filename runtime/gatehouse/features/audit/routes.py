@@ -69,7 +69,8 @@ async def export_audit(request: Request, query: SearchAudit, audit: AuditReposit
 async def show_audit_status(request: Request, checkpoints: CheckpointReader) -> AuditStatus:
     """Retrieve the state of the audit trail.
 
-    Returns the last checkpoint, and whether its signature and the hash of its event are valid.
+    Returns the last checkpoint, the number of the newest event and the public key. Verifies
+    nothing: `gatehouse audit verify` does.
     """
     return await checkpoints.status()
 

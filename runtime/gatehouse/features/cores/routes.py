@@ -63,8 +63,9 @@ async def end_core(request: Request, name: str, query: EndCore, cores: CoreRepos
     """Drain a Core, or one of its instances.
 
     The gateways stop sending requests to the instances within a second, and close their WebSockets
-    after 30 seconds, or at once if the lease has ended. Running agents complete the requests in
-    progress and stop. To prevent a new registration, revoke the key of the agent.
+    after 30 seconds, or at once if the lease has ended. Running agents stop; those that serve a
+    directory complete the requests in progress first. To prevent a new registration, revoke the key
+    of the agent.
     """
     now = request.now
     event = request.actor.event(AuditAction.CORE_DRAIN, target_id=name, at=now, details={})

@@ -30,7 +30,7 @@ def email(event: NotificationEvent, timestamp: str, data: dict[str, Any], holder
         new, ends_at = details["successor_id"], rfc3339(details["grace_ends_at"])
         lines += [
             f"It was replaced by the key {new} at {timestamp}. It stops working at {ends_at}.",
-            "What to do: use the token of the new key before then. Whoever rotated the key has it.",
+            "What to do: use the token of the new key. Whoever rotated the key has it.",
         ]
     elif event is NotificationEvent.KEY_REVOKED:
         title += " was revoked"
@@ -49,5 +49,8 @@ def email(event: NotificationEvent, timestamp: str, data: dict[str, Any], holder
         )
     if details.get("reason"):
         lines.append(f"Reason: {details['reason']}")
-    lines.append("You receive this message because your address is the contact of the key.")
+    lines.append(
+        "You receive this message because your address is the contact of the key or of "
+        "its customer."
+    )
     return Email(f"Gatehouse: {title}", "\n\n".join([f"{title}: {holder.name}", *lines]) + "\n")

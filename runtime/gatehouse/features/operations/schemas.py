@@ -139,7 +139,13 @@ class FeatureView(View):
 
     name: str
     description: Annotated[str, doc("What the feature does.")]
-    enabled: Annotated[bool, doc("False if requests for the feature result in 503.")]
+    enabled: Annotated[
+        bool,
+        doc(
+            "False if the feature is off. Requests for it result in 503, or in 404 if "
+            "`configured` is false."
+        ),
+    ]
     configured: Annotated[
         bool, doc("False if GATEHOUSE_FEATURES disables the feature on this console.")
     ]
@@ -246,8 +252,8 @@ class LookUp(Input):
     text: Annotated[
         str,
         unchanged(
-            description="A token in any form, an ID, a link, a line of a log, or a part of a name, "
-            "a label, an owner, a tag or an action of the audit trail. It is neither stored nor "
+            description="A token in any form, an ID, a link, a line of a log, an owner, a tag, or "
+            "a part of a name, a label or an action of the audit trail. It is neither stored nor "
             "logged.",
             max_length=8000,
         ),

@@ -309,8 +309,10 @@ class SecretView(View, kw_only=True):
         State,
         doc(
             "`requested`: nobody has submitted the secret yet. `used`: no link has "
-            "uses left. If a secret is expired, used or revoked, its links no longer work and its "
-            "content is being deleted. `purged`: every version of the content is deleted."
+            "uses left; until each use is confirmed, or ten minutes after it, its client can "
+            "repeat it. If a secret is expired or revoked, its links no longer work. The content "
+            "of an expired, used or revoked secret is then being deleted. `purged`: every version "
+            "of the content is deleted."
         ),
     ]
     created_at: Instant

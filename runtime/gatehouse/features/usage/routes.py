@@ -112,7 +112,8 @@ async def list_limit_use(
 ) -> LimitUses:
     """List the keys near their limits.
 
-    Returns the rate limits and credits of which at least 80 % are used, or another percentage.
+    Returns the rate limits of keys, and the credits with a refill, of which at least 80 % are
+    used, or another percentage.
     """
     uses = await usage.limit_use(
         now=request.now, percent_min=query.percent, key_id=query.key, limit=query.limit

@@ -212,11 +212,11 @@ class LimitUse(View):
     """The use of a rate limit or of the credits of an active key. All keys in the family of the key
     count.
 
-    For a rate limit, `used` is the number of `VALID` requests in the last window, from the start of
-    its first minute, hour or day, times the `cost` of the limit, and `allowed` is the quota for
-    this time. A burst can be denied at a lower percentage. For credits, `allowed` is the amount of
-    the refill, and `used` is the part that is no longer available. Credits without a refill are not
-    listed.
+    For a rate limit, `used` is the number of `VALID` and `AGENT` requests in the last window, from
+    the start of its first minute, hour or day, times the `cost` of the limit, and `allowed` is the
+    quota for this time. A burst can be denied at a lower percentage. For credits, `allowed` is the
+    amount of the refill, and `used` is the part that is no longer available. Credits without a
+    refill are not listed.
     """
 
     example: ClassVar = {"name": "requests", "quota": 600, "window_s": 60, "percent": 85}

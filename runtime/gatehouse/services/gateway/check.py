@@ -104,11 +104,12 @@ def _check_head(request: GatewayRequest) -> None:
 
 def _is_websocket(request: GatewayRequest) -> bool:
     """True for a WebSocket handshake (RFC 6455, section 4.2.1). Envoy ignores other upgrades.
-    Raises BadRequest, UpgradeRequired.
+    Raises BadRequest, UpgradeRequired, Unavailable.
     """
     if request.header(b"upgrade").lower() != "websocket":
         return False
-    if WEBSOCKET in request.service.features.off or request.method != "GET":
+    request.service.features.check(WEBSOCKET)
+    if request.method != "GET":
         raise BadRequest("A WebSocket handshake is a GET request.")
     if len(request.header(b"sec-websocket-key").strip()) != _WEBSOCKET_KEY_CHARS:
         raise BadRequest("Sec-WebSocket-Key is not 16 bytes in base64.")

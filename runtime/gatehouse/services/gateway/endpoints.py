@@ -50,8 +50,8 @@ async def verify_key(
 ) -> responses.Response:
     """Verify a key.
 
-    Returns 200 for every decision: `valid` and `code` contain the result. Denied requests do not
-    count against rate limits or consume credits.
+    Returns 200 for every decision, and 503 for `UNAVAILABLE`: `valid` and `code` contain the
+    result. Denied requests do not count against rate limits or consume credits.
     """
     if request.has(b"origin"):
         request.use(_OF_PAGES)

@@ -30,6 +30,7 @@ from tests.runtime.services.gateway.conftest import (
     running_gateway,
     start_gateway,
 )
+from tests.runtime.services.gateway.test_core_settings import HANDSHAKE
 from tests.runtime.services.gateway.test_key_lifecycle import key_with_credits, remaining_credits
 from tests.runtime.silent_servers import full_server
 from tests.runtime.waiting import PAUSE_S, until
@@ -498,6 +499,7 @@ async def test_features_are_switched_at_run_time(another: Any, database: Any, co
     async def statuses() -> list[int]:
         return [
             (await client.forward(key)).status,
+            (await client.get("/cores/docs/a", key.header, *HANDSHAKE[2:])).status,
             (await client.get("/v1/keys/authorize", key.header)).status,
             (await client.put_core(agent, "docs", {"url": core.url})).status,
         ]
@@ -507,17 +509,19 @@ async def test_features_are_switched_at_run_time(another: Any, database: Any, co
             while await statuses() != expected:
                 await asyncio.sleep(0.05)
 
-    await until_they_are([200, 200, 200])
-    database.sql(
-        "INSERT INTO feature_switch (name, enabled, changed_at, changed_by) "
-        "VALUES ('proxy', false, now(), 'test'), ('header-verify', false, now(), 'test')"
-    )
+    await until_they_are([200, 200, 200, 200])
+    off = "INSERT INTO feature_switch (name, enabled, changed_at, changed_by) VALUES "
     try:
-        await until_they_are([503, 503, 503])
+        database.sql(off + "('websocket', false, now(), 'test')")
+        await until_they_are([200, 503, 200, 200])
+        database.sql(
+            off + "('proxy', false, now(), 'test'), ('header-verify', false, now(), 'test')"
+        )
+        await until_they_are([503, 503, 503, 503])
         assert (await client.verify(key.token)).json["valid"]
     finally:
         database.sql("DELETE FROM feature_switch")
-    await until_they_are([200, 200, 200])
+    await until_they_are([200, 200, 200, 200])
 
 
 async def test_killed_worker_charges_each_accepted_request_once(
