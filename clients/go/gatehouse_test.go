@@ -158,3 +158,20 @@ func TestRouteHasItsKeyHeaderCoreAndAddress(t *testing.T) {
 		}
 	}
 }
+
+func TestKeyHeaderCanBeAuthorization(t *testing.T) {
+	gateway, bodies := serving(t)
+	guard := gateway.Guard(Route{KeyHeader: "authorization"})(http.NotFoundHandler())
+	other := httptest.NewRequest("GET", "/", nil)
+	other.Header.Set("X-API-Key", canary)
+	response := httptest.NewRecorder()
+	guard.ServeHTTP(response, other)
+	if response.Code != http.StatusUnauthorized || len(*bodies) != 0 {
+		t.Fatal(response.Code, *bodies)
+	}
+	other.Header.Set("Authorization", "Bearer "+canary)
+	guard.ServeHTTP(httptest.NewRecorder(), other)
+	if len(*bodies) != 1 || !strings.Contains((*bodies)[0], `"token":"`+canary+`"`) {
+		t.Error(*bodies)
+	}
+}

@@ -57,7 +57,7 @@ type Verification struct {
 	// Header has the fields for the response to the client: RateLimit, RateLimit-Policy,
 	// Retry-After, WWW-Authenticate.
 	Header http.Header
-	// Err is why there is no decision, for a log. It contains the URL of the gateway.
+	// Err is why there is no decision, for a log. It can contain the URL of the gateway.
 	Err error
 }
 

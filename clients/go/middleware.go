@@ -202,7 +202,9 @@ func (d *denial) write(w http.ResponseWriter) {
 func presentedToken(header http.Header, keyHeader string) (string, *denial) {
 	authorization, keys := header.Values("Authorization"), header.Values("X-API-Key")
 	form := "`Authorization: Bearer <key>` or as `X-API-Key: <key>`"
-	if keyHeader != "" {
+	if strings.EqualFold(keyHeader, "Authorization") {
+		keys, form = nil, "`Authorization: Bearer <key>`"
+	} else if keyHeader != "" {
 		authorization, keys = nil, header.Values(keyHeader)
 		form = fmt.Sprintf("`%s: <key>`", keyHeader)
 	}

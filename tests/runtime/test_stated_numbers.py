@@ -131,7 +131,7 @@ STATED: dict[str, float | None] = {
     "2026-11-30, at most # before `--until`": LOGS_S_MAX,
     "Default: # before `until`, or": LOGS_S_DEFAULT,
     "Default: # before `--until`, or": LOGS_S_DEFAULT,
-    "path, at most # without quotation marks": SEARCH_CHARS_MAX,
+    "code, at most # without quotation marks": SEARCH_CHARS_MAX,
     "took longer than # are omitted": operations_commands.FOLLOWED_S,
     "consoles within #": POLL_S,
     "workers within #": POLL_S,

@@ -15,7 +15,7 @@ from tools.docs.markdown import prose, table
 
 _KINDS = {bool: "flag", list: "words"}
 #: Settings that a directory, whose agent serves HTTP/1.1 below /files, cannot use.
-_OF_SERVICES = {
+OF_SERVICES = {
     *("health_path", "strip_prefix", "http2", "forward_authorization", "credential_header")
 }
 
@@ -66,7 +66,7 @@ def module() -> str:
     defaults = {field.name: field.default for field in inspect.type_info(CoreSettings).fields}  # type: ignore[attr-defined]
     lines = []
     for parameter in parameters(CoreSettings):
-        if parameter.name in _OF_SERVICES:
+        if parameter.name in OF_SERVICES:
             continue
         kind, option = get_args(parameter.annotation)
         kind = next(part for part in (*get_args(kind), kind) if part is not type(None))

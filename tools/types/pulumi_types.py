@@ -56,7 +56,7 @@ _DESTINATION = {
             "description": "Name of a SecureString in AWS Systems Manager Parameter Store, which "
             "is created if it does not exist.",
         },
-        "region": {**_TEXT, "description": "AWS Region. Default: that of the environment."},
+        "region": {**_TEXT, "description": "AWS Region. Default: that of the ARN, or AWS_REGION."},
     },
 }
 _VERSION = {**_INTEGER, "description": "Version for `If-Match`."}

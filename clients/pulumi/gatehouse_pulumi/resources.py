@@ -70,7 +70,7 @@ class DestinationArgs(TypedDict):
     """
 
     region: NotRequired[str]
-    """AWS Region. Default: that of the environment."""
+    """AWS Region. Default: that of the ARN, or AWS_REGION."""
 
 
 class PlanArgs(TypedDict):

@@ -40,7 +40,7 @@ class Verification(VerifyReply, frozen=True, kw_only=True):
 
     headers: fields for the response to the client: RateLimit, RateLimit-Policy, Retry-After,
         WWW-Authenticate.
-    error: why there is no decision, for a log. The message contains the URL of the gateway.
+    error: why there is no decision, for a log. The message can contain the URL of the gateway.
     """
 
     headers: dict[str, str] = {}  # noqa: RUF012 - msgspec copies the dictionary

@@ -12,7 +12,7 @@ const PASSED_ON = ["RateLimit", "RateLimit-Policy", "Retry-After"];
 export interface Verification extends VerifyReply {
   status: number;
   headers: Record<string, string>;
-  /** Why there is no decision, for a log. Contains the URL of the gateway. */
+  /** Why there is no decision, for a log. Can contain the URL of the gateway. */
   error?: string;
 }
 

@@ -11,12 +11,13 @@ WEBSOCKET, HEADER, SELF = "websocket", "header-verify", "self-revocation"
 FEATURES = {
     SESSIONS: "Browsers can sign in to the console. When it is off, every request to the console "
     "must contain a credential.",
-    WEBHOOKS: "Webhooks can be created, listed and deleted. When it is off, the existing webhooks "
-    "still receive notifications.",
+    WEBHOOKS: "Webhooks can be managed, and deliveries be listed and sent again. When it is off, "
+    "the existing webhooks still receive notifications.",
     PROXY: "The gateway forwards requests to Cores, and Cores can register. When it is off, the "
-    "gateway only verifies keys.",
+    "gateway only verifies and revokes keys and counts against limits.",
     WEBSOCKET: "Clients can open WebSocket connections to Cores.",
-    HEADER: "Other reverse proxies can verify the API key in the headers of a GET request.",
+    HEADER: "Other reverse proxies can ask for a decision on the API key in the headers of a "
+    "request.",
     SELF: "The holder of a token can revoke its key.",
 }
 

@@ -30,7 +30,8 @@ def email(event: NotificationEvent, timestamp: str, data: dict[str, Any], holder
         new, ends_at = details["successor_id"], rfc3339(details["grace_ends_at"])
         lines += [
             f"It was replaced by the key {new} at {timestamp}. It stops working at {ends_at}.",
-            "What to do: use the token of the new key. Whoever rotated the key has it.",
+            "What to do: use the token of the new key. Whoever rotated the key has it, or a "
+            "link to it.",
         ]
     elif event is NotificationEvent.KEY_REVOKED:
         title += " was revoked"

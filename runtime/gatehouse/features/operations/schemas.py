@@ -67,7 +67,8 @@ class SearchLogs(Input, kw_only=True):
             f"one line of at most {SEARCH_CHARS_MAX} characters without quotation marks, asterisks "
             "and backslashes, such as timeout",
             max_length=SEARCH_CHARS_MAX,
-            description="Part of the event, the error, the service, the route or the path, at most "
+            description="Part of the event, the detail, the error, the reason, the service, the "
+            "route, the path or the code, at most "
             f"{SEARCH_CHARS_MAX} characters without quotation marks, asterisks and backslashes. "
             "Case matters.",
         ),

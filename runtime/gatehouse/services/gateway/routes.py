@@ -82,7 +82,7 @@ API = Api(
                 "address is not allowed."
             ),
         ),
-        404: ("not_found", "No Core has this name."),
+        404: ("not_found", "No Core or no limit has this name."),
         409: ("conflict", "Another key has registered this name, or the lease is no longer valid."),
         426: ("upgrade_required", "The version of the WebSocket handshake is not 13."),
         429: (

@@ -44,16 +44,17 @@ API = Api(
             "The link requires a passphrase, or the passphrase is wrong (code `wrong_passphrase`).",
         ),
         404: (
-            "not_found",
+            "link_not_found",
             (
                 "The link is unknown, expired, revoked or used up. These cases cannot be "
                 "distinguished."
             ),
         ),
         429: (
-            "rate_limited",
-            "Too many denied or failed attempts from this network. Retry after `Retry-After` "
-            "seconds.",
+            "too_many_denied",
+            "Too many denied attempts from this network, wrong passphrases (code "
+            "`too_many_attempts`) or submissions in progress (`too_many_requests`). Retry after "
+            "`Retry-After` seconds.",
         ),
     },
 )

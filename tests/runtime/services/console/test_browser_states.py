@@ -153,16 +153,17 @@ async def test_person_does_not_wait_for_a_refresh_that_gets_no_response(
         await page.context.set_offline(True)
         await page.clock.fast_forward(OVERVIEW_MS)
         await shows(page, "The last update failed.")
-        await page.context.set_offline(False)
         received = asyncio.Event()
 
-        async def hold(_: Route) -> None:
+        async def hold_first(route: Route) -> None:
+            if received.is_set():
+                await route.continue_()
             received.set()
 
-        await page.route("**/v1/usage*", hold)
+        await page.route("**/v1/usage*", hold_first)
+        await page.context.set_offline(False)
         await page.clock.fast_forward(OVERVIEW_MS)
         await received.wait()
-        await page.unroute("**/v1/usage*")
         async with page.expect_response(re.compile("/v1/usage")):
             await page.get_by_role("button", name="Update now").click()
         await expect(page.get_by_text("The last update failed.")).to_be_hidden()
