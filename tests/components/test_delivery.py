@@ -208,3 +208,15 @@ def test_preview_policies_contain_read_actions_only() -> None:
     assert [
         action for action in sorted(actions) if not action.partition(":")[2].startswith(verbs)
     ] == []
+
+
+@pytest.mark.parametrize("heartbeat", [False, True])
+def test_preview_reads_the_region_of_the_heartbeat(heartbeat: bool) -> None:
+    changes = {"monitoring.heartbeat": heartbeat, "monitoring.emails": ["team@example.com"]}
+    delivery = pipeline("staging", changes)
+    assert delivery.settings.replica_region == ""
+    documents = policies.policies(delivery)
+    own = [documents[name] for name in policies.attached_policies(PREVIEW, documents)]
+    region = {"aws:RequestedRegion": delivery.settings.second_region}
+    call = Call(delivery.names.role_arn(PREVIEW), "cloudwatch:DescribeAlarms", "*", region)
+    assert decide(call, identity=own).allowed is heartbeat
