@@ -1,6 +1,6 @@
 """Prints what only an AWS account shows of the requirements."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import inf
@@ -166,7 +166,7 @@ def alarms(resource: Resource) -> bool:
         AlarmTypes=["MetricAlarm", "CompositeAlarm"],
     )
     alarms = [*response.get("MetricAlarms", ()), *response.get("CompositeAlarms", ())]
-    return bool(alarms) and all(map(_is_quiet, alarms))
+    return _are_quiet(alarms)
 
 
 @Row(
@@ -178,7 +178,11 @@ def alarms(resource: Resource) -> bool:
 )
 def heartbeat(alarm: Resource) -> bool:
     response = alarm.call("cloudwatch.describe_alarms", AlarmNames=[alarm.outputs["name"]])
-    return all(map(_is_quiet, response["MetricAlarms"])) and bool(response["MetricAlarms"])
+    return _are_quiet(response["MetricAlarms"])
+
+
+def _are_quiet(alarms: Sequence[Mapping[str, Any]]) -> bool:
+    return bool(alarms) and all(map(_is_quiet, alarms))
 
 
 def _is_quiet(alarm: Mapping[str, Any]) -> bool:

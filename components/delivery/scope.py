@@ -30,8 +30,7 @@ class Delivery:
         self.hosts = stack.contract.host_patterns
         self.cloudfront = stack.settings.services.cloudfront
         self.all = self.names.name("*")
-        others = {self.settings.replica_region, self.settings.heartbeat_region} - {""}
-        regions = {self.names.region, GLOBAL_REGION} | others
+        regions = {self.names.region, GLOBAL_REGION, *self.settings.other_regions}
         tags = {"Project": PROJECT, "Environment": self.names.stack}
         region: dict[str, Any] = {"aws:RequestedRegion": sorted(regions)}
         resource = {f"aws:ResourceTag/{name}": value for name, value in tags.items()}

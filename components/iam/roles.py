@@ -166,8 +166,7 @@ def boundary_policy(names: Naming, settings: Settings) -> Document:
     not reach what the deploy role cannot: the trail and resources of others, except topics and
     data keys, which settings and AWS name.
     """
-    others = {settings.replica_region, settings.heartbeat_region}
-    regions = [settings.region, *filter(None, others)]
+    regions = [settings.region, *settings.other_regions]
     used = [*USED, *(action_list(NETWORK_INTERFACES) if settings.probes_in_vpc else ())]
     trail = [f"{names.bucket_arn('trail')}*", f"{names.log_group_arn(names.log_group('trail'))}*"]
     trail_changes = (

@@ -217,6 +217,11 @@ class Settings(Section):
         uses_it = monitoring.heartbeat and monitoring.probe and monitoring.creates_alarms
         return self.second_region if uses_it else ""
 
+    @property
+    def other_regions(self) -> list[str]:
+        """The regions other than its own in which the stack has copies or the heartbeat."""
+        return sorted({self.replica_region, self.heartbeat_region} - {""})
+
     def task_size(self, task: str) -> workloads.TaskSize:
         """CPU and memory of a task. Raises KeyError for an unknown task."""
         return self.core_tasks.get(task) or self.services.sizes[task]
